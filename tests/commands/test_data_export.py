@@ -191,6 +191,19 @@ async def test_a_table_that_no_model_declares_is_exported_with_a_warning(
     assert done.json["data"]["bytes"] == (tmp_path / "many.csv").stat().st_size
 
 
+async def test_a_warning_does_not_deny_that_columns_were_masked(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """A table without a model has masked columns if the project or their own names say so."""
+    async with sessions.begin() as session:
+        await session.execute(text("CREATE TABLE visitors (id integer, api_token varchar(20))"))
+
+    done = await manage("data export visitors")
+
+    assert "masked as personal data: api_token;" in done.stderr
+    assert "do not declare visitors: no other column was masked as personal data" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -181,9 +181,10 @@ def _warnings(query: Query, request: ExportRequest) -> list[str]:
             "to export the values, give --include-pii and --reason"
         )
     if not query.table.declared and not request.include_pii:
+        columns = "no other column" if query.masked else "no column of it"
         warnings.append(
             f"the project's models do not declare {query.table.name}: "
-            "no column of it was masked as personal data"
+            f"{columns} was masked as personal data"
         )
     if query.table.children:
         warnings.append(
