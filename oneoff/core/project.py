@@ -46,8 +46,9 @@ class Project:
             admin tasks. The project's own commands have it as their class attribute `task`.
         errors: The application's exceptions that are not a bug but an operator's business, such as
             "no such order": their message is shown, and nothing more.
-        pii: Columns with personal data: "table.column", or "column" in any table. The models may
-            say the same with `mapped_column(info={"pii": True})`.
+        pii: Columns with personal data: "table.column", "schema.table.column", or "column" in any
+            table. The name of a partitioned table means its partitions too. The models may say the
+            same with `mapped_column(info={"pii": True})`.
         outbox: A mapping from the kinds of effects to their handlers, for `outbox deliver`.
         resources: More resources for `handle`: a mapping from names to import strings of functions
             that return an async context manager. Such a function may itself name other resources

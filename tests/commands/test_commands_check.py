@@ -31,3 +31,18 @@ async def test_it_shows_the_number_of_checked_commands(manage: Manage) -> None:
 
     assert (0, 0) == (listed.exit_code, checked.exit_code), checked.stderr
     assert f"all {len(listed.json['data'])} commands are fine\n" == checked.stdout
+
+
+def test_an_entry_of_pii_that_no_model_has_is_a_warning(command_package: Package) -> None:
+    """With a misspelled name, an export would not mask the column."""
+    command_package.write(report=command())
+    names = ("users.email", "public.users.email", "phone", "users.emial")
+    project = Project("shop", metadata="app.models:Base.metadata", pii=names)
+
+    checked = Check().handle(command_package.registry(), project)
+
+    why = "which is no column of the models: a misspelled name masks nothing"
+    assert [
+        f"Project(pii=...) names 'phone', {why}",
+        f"Project(pii=...) names 'users.emial', {why}",
+    ] == list(checked.warnings)

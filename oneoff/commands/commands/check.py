@@ -16,7 +16,8 @@ class Check(BaseCommand):
 
     It finds modules that can't be imported, duplicate names, resources without a provider, inputs
     that contradict each other, examples that can't be parsed, and admin tasks with fields that are
-    missing or wrong. It is meant for CI: the exit code is 1 if it finds a problem.
+    missing or wrong. It is meant for CI: the exit code is 1 if it finds a problem. An entry of
+    `Project(pii=...)` that is no column of the models is a warning.
     """
 
     access = Access.READ
@@ -43,4 +44,16 @@ class Check(BaseCommand):
                 code="commands-broken",
                 data=found,
             )
-        return Result.unchanged(f"all {count} commands are fine")
+        warnings = _unmatched(project) if project.pii else []
+        return Result.unchanged(f"all {count} commands are fine", warnings=warnings)
+
+
+def _unmatched(project: Project) -> list[str]:
+    """Return a warning for each entry of `Project(pii=...)` that no model has."""
+    from oneoff.services.data.tables import unmatched_personal_columns
+
+    return [
+        f"Project(pii=...) names {name!r}, which is no column of the models: "
+        "a misspelled name masks nothing"
+        for name in unmatched_personal_columns(project)
+    ]

@@ -16,12 +16,20 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 # `identity` of a partition is that of its partitioned table, because the rows are the same.
+# `names` are those of the table, and of those that it is a partition of or inherits from, each with
+# and without its schema.
 # `children` inherit from the table, and a SELECT from the table also returns their rows. Partitions
 # are no children in this sense: all rows of a partitioned table are in them. The bits 7 of a
 # trigger are FOR EACH ROW, BEFORE and INSERT.
 _POSTGRESQL_TABLE = text("""
 SELECT format('%I.%I', n.nspname, root.relname) AS identity,
        c.relkind IN ('v', 'm') AS is_view,
+       ARRAY(WITH RECURSIVE same (oid) AS (
+                 SELECT c.oid UNION SELECT inhparent FROM pg_inherits JOIN same ON inhrelid = oid
+             )
+             SELECT unnest(ARRAY[relname::text, concat(s.nspname, '.', relname)])
+             FROM same JOIN pg_class p USING (oid) JOIN pg_namespace s ON s.oid = p.relnamespace
+       ) AS names,
        ARRAY(SELECT inhrelid::regclass::text FROM pg_inherits
              WHERE inhparent = c.oid AND c.relkind <> 'p' ORDER BY 1) AS children,
        EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
@@ -62,6 +70,8 @@ class TableName(NamedTuple):
         is_view: Whether it is a view.
         children: The tables that inherit from it, as operators write their names.
         has_trigger: Whether a trigger may change a new row before its constraints are checked.
+        names: All names by which the project may mean its rows: its own, and those of the tables
+            that it is a partition of or inherits from, each with and without the schema.
     """
 
     schema: str | None
@@ -70,6 +80,7 @@ class TableName(NamedTuple):
     is_view: bool
     children: tuple[str, ...] = ()
     has_trigger: bool = False
+    names: tuple[str, ...] = ()
 
 
 async def find_name(connection: AsyncConnection, name: str) -> TableName | None:
@@ -96,12 +107,21 @@ async def look_up(connection: AsyncConnection, schema: str | None, name: str) ->
         if row is None:
             return None
         return TableName(
-            schema, name, row.identity, row.is_view, tuple(row.children), row.has_trigger
+            schema,
+            name,
+            row.identity,
+            row.is_view,
+            tuple(row.children),
+            row.has_trigger,
+            tuple(row.names),
         )
     if schema not in (None, "main"):
         return None
     row = (await connection.execute(_SQLITE_TABLE, {"name": name})).one_or_none()
-    return TableName(None, row.identity, row.identity, bool(row.is_view)) if row else None
+    if row is None:
+        return None
+    both = (row.identity, f"main.{row.identity}")
+    return TableName(None, row.identity, row.identity, bool(row.is_view), names=both)
 
 
 async def all_names(connection: AsyncConnection) -> Collection[str]:

@@ -89,6 +89,8 @@ JOIN same ON same.oid = to_regclass(model.name)::oid
 ORDER BY same.distance LIMIT 1
 """)
 _QUOTED_NAME = re.compile(r'"((?:[^"]|"")*)"')
+_DEFAULT_SCHEMAS = ("public", "main")
+"""Of PostgreSQL and SQLite, for the models that name no schema."""
 _IDENTITIES = {"a": "always", "d": "default"}
 
 
@@ -168,7 +170,7 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
     if not rows:
         raise UsageError(f"the table {name} has no columns")
     declared = await _model_of(connection, quoted, metadata)
-    columns = [_column(row, declared, found.name, project) for row in rows]
+    columns = [_column(row, declared, found.names, project) for row in rows]
     key = sorted((row["key"], row["name"]) for row in rows if row["key"])
     return Table(
         name=name,
@@ -197,7 +199,32 @@ def models_with_personal_data(project: Project) -> list[tuple[str, str, list[str
 
 def _of_model(column: ModelColumn[Any], project: Project) -> bool:
     kind = kind_of_model(column.type) or Kind.OTHER
-    return _is_personal(column.name, kind, column, [column.table.name], project)
+    return _is_personal(column.name, kind, column, _names_of(column.table), project)
+
+
+def unmatched_personal_columns(project: Project) -> list[str]:
+    """Return the entries of `Project(pii=...)` that are no column of the project's models."""
+    metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
+    if metadata is None:
+        return []
+    known = {
+        name
+        for model in metadata.tables.values()
+        for column in model.columns
+        for name in _spellings(column.name, _names_of(model))
+    }
+    return sorted(project.pii - known)
+
+
+def _names_of(model: Model) -> Collection[str]:
+    """Return the names of a model's table, with and without its schema."""
+    schemas = [model.schema] if model.schema else _DEFAULT_SCHEMAS
+    return {model.name, *(f"{schema}.{model.name}" for schema in schemas)}
+
+
+def _spellings(column: str, tables: Collection[str]) -> set[str]:
+    """Return all entries of `Project(pii=...)` that mean a column of a table with these names."""
+    return {one.casefold() for one in (column, *(f"{table}.{column}" for table in tables))}
 
 
 def _is_personal(
@@ -215,13 +242,12 @@ def _is_personal(
         name: The column's name.
         kind: The kind of its values.
         model: The column of the project's model; None if it has none.
-        tables: The names of its table: in the database, and in the model.
+        tables: The names of its table: in the database, and in the model; as in `TableName.names`.
         project: The project.
     """
     if model is not None and PII in model.info:
         return bool(model.info[PII])
-    names = {name, *(f"{table}.{name}" for table in tables)}
-    if not project.pii.isdisjoint(one.casefold() for one in names):
+    if not project.pii.isdisjoint(_spellings(name, tables)):
         return True
     return kind in _SECRET_KINDS and is_secret_name(name)
 
@@ -269,16 +295,21 @@ async def _columns(connection: AsyncConnection, dialect: str, quoted: str) -> Se
     return (await connection.execute(_SQLITE_COLUMNS, {"table": name})).mappings().all()
 
 
-def _column(row: RowMapping, declared: Model | None, table: str, project: Project) -> Column:
+def _column(
+    row: RowMapping, declared: Model | None, tables: Collection[str], project: Project
+) -> Column:
     facts: Mapping[str, Any] = {**row}
-    model = declared.columns.get(row["name"]) if declared is not None else None
+    # `declared.columns` is by key, and a column with `Column("email", key=...)` has another one.
+    models = {one.name: one for one in declared.columns} if declared is not None else {}
+    model = models.get(row["name"])
     if "base" in facts:
         kind = kind_of_postgresql(facts["base"], facts["category"])
     else:
         kind = (kind_of_model(model.type) if model is not None else None) or kind_of_sqlite(
             facts["type"]
         )
-    tables = [table, declared.name] if declared is not None else [table]
+    if declared is not None:
+        tables = {*tables, *_names_of(declared)}
     return Column(
         name=facts["name"],
         kind=kind,
