@@ -13,6 +13,7 @@ from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import load_object
 from oneoff.utils.hosts import is_local_host
 from oneoff.utils.places import error_text, place_of
+from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from oneoff.config.database_url import DatabaseURL
@@ -22,6 +23,8 @@ _PORT = 5432
 
 def declared_url(name: str, *, required: bool = False) -> str:
     """Return the URL that the application's own code provides, as text; empty if it has none.
+
+    Its password is masked from now on.
 
     Args:
         name: Import string of a text, of a URL object of SQLAlchemy or pydantic, of a secret of
@@ -57,6 +60,7 @@ def declared_url(name: str, *, required: bool = False) -> str:
             try_="set the variables that this code reads, or ONEOFF_DATABASE_URL",
             code="missing-setting",
         )
+    Redactor.know_url(text)
     return text
 
 

@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, quote_plus, unquote
 
 from oneoff.utils import sql_secrets
@@ -24,6 +24,7 @@ SHORTEST = 5
 SHORTEST_WORD = 8
 """The same for a value of lower-case letters only, which may be an English word: with the password
 "wrong", the message "your password is ***" would reveal it."""
+MOST_URLS = 20
 
 # A quote that is followed by a letter does not end the text: the next quoted text starts there.
 _IN_DOUBLE, _IN_SINGLE = repeated(r"[^\"\\]|\\."), repeated(r"[^'\\]|\\.")
@@ -117,19 +118,35 @@ def clean(text: str) -> str:
 class Redactor:
     """Masks secrets in texts and data. Values that become known during the run can be added."""
 
+    _urls: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._values: set[str] = set()
         self._kept: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        self._known_urls: tuple[str, ...] = ()
         for name, value in (environ or {}).items():
             self._learn_variable(name, value)
+
+    @classmethod
+    def know_url(cls, url: str) -> None:
+        """Mask the secrets of this URL from now on, in every redactor of the process.
+
+        The application's code provides it while a run connects, when the redactors of its output,
+        log and record exist already. The last `MOST_URLS` are known: a URL may have a new password
+        for each connection.
+        """
+        if url and url not in Redactor._urls:
+            Redactor._urls = (*Redactor._urls, url)[-MOST_URLS:]
 
     def add(self, value: str) -> None:
         """Mask this value from now on, also in its URL-encoded forms."""
         is_word = value.isalpha() and value.islower()
         if len(value) < (SHORTEST_WORD if is_word else SHORTEST):
             return
-        self._values |= {value, quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}
+        # A new set, because another thread may be reading the old one.
+        forms = {value, quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}
+        self._values = self._values | forms
         self._compile()
 
     def keep(self, *texts: str) -> None:
@@ -143,6 +160,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text with every secret masked, cleaned as by `clean`."""
+        if self._known_urls is not Redactor._urls:
+            self._learn_urls()
         if self._pattern and any(value in text for value in self._values):
             text = self._pattern.sub(self._mask_known, text)
         text = _URL.sub(_mask_password, text)
@@ -197,6 +216,12 @@ class Redactor:
 
     def _mask_known(self, match: re.Match[str]) -> str:
         return MASK if match[0] in self._values else match[0]
+
+    def _learn_urls(self) -> None:
+        urls = Redactor._urls
+        for url in urls:
+            self._learn_variable("", url)
+        self._known_urls = urls
 
     def _learn_variable(self, name: str, value: str) -> None:
         passwords = [match["password"] for match in _URL.finditer(value)]

@@ -10,6 +10,7 @@ from oneoff.config.redis_url import redis_url
 from oneoff.config.settings import Config, load_config
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import Project
+from oneoff.utils.redaction import MOST_URLS, Redactor
 from tests.support.modules import Module
 
 URL = "postgresql+psycopg://shop:s3cret@db.example:5433/shop"
@@ -21,6 +22,12 @@ SOURCES = {
     f"dsn = TypeAdapter(PostgresDsn).validate_python({URL!r})",
     "sqlalchemy": f"from sqlalchemy import make_url\ndsn = lambda: make_url({URL!r})",
 }
+
+
+@pytest.fixture(autouse=True)
+def no_known_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the URLs after each test, which the whole process knows."""
+    monkeypatch.setattr(Redactor, "_urls", ())
 
 
 def config_of(module: Module, environ: dict[str, str] | None = None) -> Config:
@@ -195,3 +202,35 @@ def test_two_names_of_this_machine_are_one_database(module: Module) -> None:
     url = config_of(module, {"DATABASE_URL": "postgres://shop@127.0.0.1:5432/shop"}).database()
 
     assert "localhost" == url.host
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_its_password_is_masked_as_that_of_database_url(module: Module, source: str) -> None:
+    """Also by a redactor that exists already, as that of a run does. The database is shown."""
+    module.write(f"{source}\nredis = 'redis://:r3dis-pw@cache:7000/2'")
+    redactor = Redactor()
+    config = config_of(module)
+
+    texts = ["s3cret of shop", "r3dis-pw"]
+    assert texts == redactor.lines(texts)
+    config.database()
+    redis_url(config)
+
+    assert ["*** of shop", "***"] == redactor.lines(texts)
+    assert "***" == Redactor().text("s3cret")
+
+
+def test_the_password_of_a_url_that_is_refused_is_masked(module: Module) -> None:
+    """It is known before the URL is read."""
+    module.write("dsn = 'mysql://root:pl4nted@db/shop'")
+
+    assert "pl4nted" not in refusal(config_of(module)).message
+    assert "***" == Redactor().text("pl4nted")
+
+
+def test_only_the_last_urls_are_known() -> None:
+    """A password may be valid for minutes, and a worker runs for weeks."""
+    for number in range(MOST_URLS + 1):
+        Redactor.know_url(f"postgres://shop:pass-{number:02}@db/shop")
+
+    assert ["pass-00", "***", "***"] == Redactor().lines(["pass-00", "pass-01", "pass-20"])
