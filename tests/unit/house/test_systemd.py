@@ -109,3 +109,13 @@ def test_services_run_the_lines_of_the_procfile_and_commands_of_the_project() ->
         program, *words = command(service)
         assert "admin" == program
         assert isinstance(dispatch(app, words, "admin"), Call)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_only_a_service_that_runs_until_it_is_stopped_may_end_by_sigterm(service: str) -> None:
+    """If a stopped migration were a success, web and worker would start on the old schema."""
+    settings = RawConfigParser()
+    settings.read([FOLDER / service, FOLDER / "shop-.service.d/common.conf"])
+
+    accepted = settings["Service"].get("SuccessExitStatus", "").split()
+    assert (settings["Service"]["Type"] == "exec") == ("143" in accepted)
