@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,23 @@ def test_a_deployment_migrates_before_it_rolls_out() -> None:
     assert "admin db seed --confirm" in named["Load the seeds"]["run"]
     assert "-l app.kubernetes.io/component=migrate\n" in named["Migrate"]["run"]
     assert "-l 'app.kubernetes.io/component!=migrate'\n" in named["Roll out"]["run"]
+
+
+def test_a_release_publishes_nothing_before_its_tag_and_its_tests_are_checked() -> None:
+    """Each job that may write waits for both, or a wrong tag would still publish an image."""
+    jobs = yaml.safe_load((WORKFLOWS / "release.yml").read_text())["jobs"]
+    writers = [job for job in jobs.values() if "write" in job.get("permissions", {}).values()]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    (check,) = (step["run"] for step in jobs["tag"]["steps"] if "run" in step)
+    codes = [
+        subprocess.run(
+            ["bash", "-ec", check], cwd=ROOT, env={**os.environ, "TAG": tag}, check=False
+        ).returncode
+        for tag in (f"v{version}", "v99.0.0")
+    ]
+
+    assert [{"tag", "test"}] * 2 == [set(job["needs"]) for job in writers]
+    assert [0, 1] == codes
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
