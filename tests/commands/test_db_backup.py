@@ -111,6 +111,39 @@ async def test_the_old_pair_stays_until_the_new_one_is_complete(
     assert before == [file.read_bytes(), read_manifest(file), names_in(tmp_path)]
 
 
+@pytest.mark.parametrize("links", ["hard links", "none"])
+async def test_a_kill_between_the_two_names_leaves_the_last_backup_to_the_operator(
+    sqlite_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: str
+) -> None:
+    """The next backup removes what is incomplete, and not this one."""
+    shop = await migrated(sqlite_shop)
+    file = await backed_up(shop, tmp_path / "shop.dump")
+    before = {file.read_bytes(), (tmp_path / "shop.dump.json").read_bytes()}
+    killed = tmp_path / "killed"
+
+    def rename(partial: str, path: str, *, overwrite: bool) -> None:
+        _rename(partial, path, overwrite=overwrite)
+        if not killed.exists():
+            killed.mkdir()
+            for found in tmp_path.glob("*shop.dump*"):
+                (killed / found.name).write_bytes(found.read_bytes())
+
+    def link(*_: str) -> None:
+        raise OSError(errno.EPERM, "this file system has no hard links")
+
+    monkeypatch.setattr("oneoff.services.data.files._rename", rename)
+    if links == "none":
+        monkeypatch.setattr("os.link", link)
+    for name in (file, killed / "shop.dump"):
+        done = await shop.manage(f"db backup -o {name} --overwrite")
+        assert 0 == done.exit_code, done.stderr
+
+    kept = {(killed / name).read_bytes() for name in names_in(killed) if name.endswith(".old")}
+    assert before == kept
+    assert [] == [name for name in names_in(killed) if name.endswith(".partial")]
+    assert [] == [name for name in names_in(tmp_path) if name.endswith(".old")]
+
+
 async def test_a_database_without_tables_can_be_backed_up(
     tmp_path: Path, database_url: str
 ) -> None:

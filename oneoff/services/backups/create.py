@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.config.operator_identity import code_version
@@ -121,30 +122,27 @@ async def back_up(source: Source, path: str, *, overwrite: bool) -> Backup:
 def _put_back_on_error(path: str, file: PartialFile) -> Iterator[None]:
     """If the block fails, undo that a file has got this name, also if it replaced another one.
 
-    Until the end, the old file has a second name. If the process is killed, the next backup removes
-    it, as it removes incomplete files.
+    Until the end, the old file has a second name. If the process is killed, it keeps that name: no
+    later run removes it, because it may be the only complete backup.
     """
     place = os.path.realpath(path)
-    folder, name = os.path.split(place)
     new = os.fstat(file.descriptor)
-    old = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
-    try:
-        os.link(place, old)
-    except FileNotFoundError:
-        old = ""
-    except OSError:  # a file system without hard links
-        os.replace(place, old)
+    old = Path(f"{place}.{secrets.token_hex(4)}.old")
+    with suppress(FileNotFoundError):  # there may be no old file
+        try:
+            os.link(place, old)
+        except OSError:  # a file system without hard links
+            os.replace(place, old)
     try:
         yield
     except BaseException:
         if os.path.exists(place) and os.path.samestat(new, os.stat(place)):
             os.unlink(place)
-        if old and not os.path.exists(place):
-            os.rename(old, place)
+        if old.exists() and not os.path.exists(place):
+            old.rename(place)
+        old.unlink(missing_ok=True)
         raise
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(old)
+    old.unlink(missing_ok=True)
 
 
 class _State(NamedTuple):
