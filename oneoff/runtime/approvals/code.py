@@ -8,10 +8,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from oneoff.config.operator_identity import code_version, declared_version
+from oneoff.config.operator_identity import declared_version
 
 _CHANGES = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv")
 _NEW_FILES = ("ls-files", "--others", "--exclude-standard", "-z", "--", "*.py")
+_FLAGS = ("ls-files", "-v", "-z", "--", ":/")
 _SHOWN = 12  # digits of the hash of uncommitted changes
 
 
@@ -19,20 +20,24 @@ def running_code(environ: Mapping[str, str], root: Path) -> str:
     """Return the version of the running code; empty if it is unknown.
 
     In a working tree of git with uncommitted changes it has a hash of them: what changes a tracked
-    file, and new Python files. Without the program git, only the commit is known.
+    file, and new Python files. It is unknown without the program git, and if git is told not to
+    look at a file (`assume-unchanged`, `skip-worktree`).
 
     Args:
         environ: The variables of this process.
         root: The folder of the project.
     """
     git = shutil.which("git", path=environ.get("PATH"))
-    if declared_version(environ) or git is None:
-        return code_version(environ, root)
+    declared = declared_version(environ)
+    if declared or git is None:
+        return declared
     try:
-        commit, changes, new = (
+        commit, changes, new, flags = (
             _output(git, root, environ, *arguments)
-            for arguments in (("rev-parse", "HEAD"), _CHANGES, _NEW_FILES)
+            for arguments in (("rev-parse", "HEAD"), _CHANGES, _NEW_FILES, _FLAGS)
         )
+        if any(entry[:1].islower() or entry[:1] == b"S" for entry in flags.split(b"\0")):
+            return ""
         digest = hashlib.sha256(changes)
         for name in filter(None, sorted(new.split(b"\0"))):
             digest.update(name + (root / name.decode(errors="surrogateescape")).read_bytes())

@@ -63,11 +63,28 @@ def test_a_variable_names_the_version_of_an_image(clone: Path) -> None:
     assert "v1" == running_code({**ENVIRON, "CODE_VERSION": "v1"}, clone)
 
 
-def test_without_git_the_commit_alone_is_known(clone: Path) -> None:
-    """Changes can't be seen."""
+def test_without_the_program_git_the_version_is_unknown(clone: Path) -> None:
+    """Changes can't be seen, so it must not be the version that was approved."""
     (clone / "app.py").write_text("one = 2\n")
 
-    assert git(clone, "rev-parse", "HEAD") == running_code({"PATH": str(clone)}, clone)
+    assert "" == running_code({"PATH": str(clone)}, clone)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--assume-unchanged"], ["--skip-worktree"], ["--assume-unchanged", "--skip-worktree"]],
+)
+def test_a_file_whose_changes_git_hides_makes_the_version_unknown(
+    clone: Path, flags: list[str]
+) -> None:
+    """Also outside of the project's folder, as the changes of other files do."""
+    (clone / "project").mkdir()
+    for flag in flags:
+        git(clone, "update-index", flag, "app.py")
+    (clone / "app.py").write_text("one = 2\n")
+
+    assert "" == git(clone, "diff", "HEAD")
+    assert "" == running_code(ENVIRON, clone / "project")
 
 
 def test_a_folder_that_git_does_not_know_is_unknown_and_never_the_same(tmp_path: Path) -> None:
