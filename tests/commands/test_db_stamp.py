@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.model_files import target
-from tests.support.shop import CREATE_ITEM, DROP_ITEM, FAIL, Shop
+from tests.support.shop import CREATE_ITEM, DROP_ITEM, FAIL, INSERT_ONE, Shop
 
 
 async def with_tables(shop: Shop) -> None:
@@ -24,7 +24,8 @@ async def test_tables_that_agree_with_the_models_are_stamped(shop: Shop) -> None
     migrated = await shop.manage("db migrate")
 
     assert [0, 0] == [stamped.exit_code, migrated.exit_code], stamped.stderr
-    assert "stamped b1, from no revision; the database agrees with the models\n" == stamped.stdout
+    assert stamped.stdout.startswith("stamped b1, from no revision; the models and the database ")
+    assert "not compared: rows, collations, triggers, " in stamped.stdout
     assert "nothing to do: the database is at b1 (head)\n" == migrated.stdout
 
 
@@ -38,6 +39,21 @@ async def test_a_difference_refuses_the_stamp(shop: Shop) -> None:
     assert "stamp-not-proved" in refused.stderr
     assert "add table item" in refused.stderr
     assert "pending" in (await shop.manage("db status")).stdout
+
+
+async def test_a_stamp_that_skips_pending_revisions_needs_force(shop: Shop) -> None:
+    """The models show nothing of the rows and triggers that these would write."""
+    shop.write("a1", None, CREATE_ITEM)
+    await shop.manage("db migrate")
+    shop.write("b1", "a1", INSERT_ONE)
+
+    refused = await shop.manage(f"db stamp head --confirm={target(shop)}")
+    await shop.manage("db migrate")
+
+    assert (1, True) == (refused.exit_code, "stamp-not-proved" in refused.stderr)
+    assert "what the skipped ones do to rows, collations, triggers, " in refused.stderr
+    assert "  try:  python manage.py migrate\n" in refused.stderr
+    assert [("one",)] == await shop.query("SELECT name FROM item")
 
 
 async def test_an_older_revision_needs_force(shop: Shop) -> None:

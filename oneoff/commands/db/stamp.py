@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 class Stamp(BaseCommand):
     """Store that a revision is applied, without running it.
 
-    For a database whose tables were not made by these revisions. It first compares the database
-    with the models, so that it can prove the newest revision; an older one can't be proved, and
-    needs --force. `base` stores that no revision is applied.
+    For a database whose tables were not made by these revisions. Without --force it stores
+    only the newest revision, and only if the database has none yet and its tables agree with the
+    models. The result names what is not compared, such as rows and triggers. `base` stores that no
+    revision is applied.
     """
 
     access = Access.WRITE
@@ -38,34 +39,49 @@ class Stamp(BaseCommand):
         before, after = (", ".join(each) or "no revision" for each in (current, target))
         if set(current) == set(target):
             return Result.unchanged(f"nothing to do: the database is at {before}")
-        problem = await _unproved(migrations, target)
+        problem, advice = await _unproved(migrations, current, target)
         if problem and not self.force:
             raise CommandError(
                 f"it can't be proved that the database is at {after}: {problem}",
                 why="with a wrong stamp, later revisions fail, or change the wrong tables",
-                try_=(
-                    'python manage.py makemigrations -m "what differs"',
-                    f"python manage.py db stamp {self.revision} --force --dry-run",
-                ),
+                try_=(*advice, f"python manage.py db stamp {self.revision} --force --dry-run"),
                 code="stamp-not-proved",
             )
-        proof = f"not proved: {problem}" if problem else "the database agrees with the models"
+        proof = f"not proved: {problem}" if problem else _agreement()
         if run.dry_run:
             return Result.changed(f"would stamp {after}, from {before}; {proof}")
         await migrations.stamp(self.revision)
         return Result.changed(f"stamped {after}, from {before}; {proof}")
 
 
-async def _unproved(migrations: Migrations, target: tuple[str, ...]) -> str:
-    """Return why the revisions can't be proved; empty if the database agrees with the models."""
+def _agreement() -> str:
+    from oneoff.services.migrations.autogenerate import AGREEMENT
+
+    return AGREEMENT
+
+
+async def _unproved(
+    migrations: Migrations, current: tuple[str, ...], target: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """Return why the revisions can't be proved, and what to try; empty if the models agree."""
     if set(target) != set(migrations.history.heads):
-        return "the models are those of the newest revision"
+        return "the models are those of the newest revision", ()
+    if current:
+        from oneoff.services.migrations.autogenerate import NOT_COMPARED
+
+        return (
+            "it has revisions, and a comparison does not show what the skipped ones do to "
+            f"{NOT_COMPARED}"
+        ), ("python manage.py migrate",)
     if not await migrations.has_models():
-        return "env.py passes no models to compare with"
+        return "env.py passes no models to compare with", ()
     difference = await migrations.difference()
     if not difference.operations:
-        return ""
+        return "", ()
     from oneoff.utils.text import counted
 
     found = counted(len(difference.operations), "difference")
-    return f"{found} from the models; the first: {difference.operations[0]}"
+    return (
+        f"{found} from the models; the first: {difference.operations[0]}",
+        ('python manage.py makemigrations -m "what differs"',),
+    )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HANDLED = ("expression-based index", "Computed default on", "Cannot correctly sort tables")
 
 
-NOT_COMPARED = "collations, triggers, views, functions, and on SQLite checks without a name"
+NOT_COMPARED = "rows, collations, triggers, views, functions, and on SQLite checks without a name"
 AGREEMENT = (
     "the models and the database agree in tables, columns, types, defaults, generated columns, "
     f"keys, constraints, indexes and enums; not compared: {NOT_COMPARED}"
