@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
@@ -19,9 +20,39 @@ from oneoff.runtime.application import load_application
 from oneoff.services.help import names
 from oneoff.testing import Manage
 from tests.support.fixture_types import MakeUser, Sessions
+from tests.support.on_sqlite import ON_SQLITE
 from tests.support.servers import Postgres, Proxy
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
 ROOT = Path(__file__).parents[2]
+ENDED = threading.Event()
+
+
+def broken(prefix: str) -> list[str]:
+    """Fail to find names, because of a bug."""
+    return [{"a": "ada"}[prefix]]
+
+
+async def broken_query(connection: AsyncConnection) -> list[str]:
+    """Fail beside the database."""
+    raise KeyError(str(connection))
+
+
+def numbers() -> list[int]:
+    """Return what are no names."""
+    return [1]
+
+
+def leaving() -> list[str]:
+    """End the process with a text."""
+    raise SystemExit("no names")
+
+
+def slow() -> list[str]:
+    """Return a name when the process would have been ended."""
+    return ["ada"] if ENDED.wait(10) else ["waited"]
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +132,27 @@ async def test_a_database_that_does_not_answer_offers_nothing(
 
     assert {why: [] for why in urls} == found
     assert [] == os.listdir(tmp_path)  # noqa: PTH208 - not blocking for long
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("function", ["broken", "broken_query", "numbers", "leaving"])
+def test_an_error_of_the_function_offers_nothing(
+    manage_environ: dict[str, str], function: str
+) -> None:
+    """Whatever it raises or returns: an error page would destroy the line."""
+    app = load_application("app.project:project", str(ROOT), manage_environ)
+
+    assert [] == list(names.names(app, f"{__name__}:{function}", "x"))
+
+
+def test_a_plain_function_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tab key would be blocked until it returns."""
+    monkeypatch.setattr(names, "ANSWER_SECONDS", 0)
+    monkeypatch.setattr(names, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(signals, "end_quietly", ENDED.set)
+    app = load_application("app.project:project", str(ROOT), {})
+
+    assert ["ada"] == names.names(app, f"{__name__}:slow", "")
 
 
 def test_the_process_ends_if_something_blocks_after_the_deadline() -> None:

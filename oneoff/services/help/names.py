@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from oneoff.core.errors import CommandError
 from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
 from oneoff.runtime import signals
@@ -26,7 +25,10 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 0.3
 """How long the database may take, with connecting to it."""
 LATE_SECONDS = 0.2
-"""After this time more, the process ends although a look-up of the host's name still blocks."""
+"""After this time more, the process ends although something still blocks.
+
+Such as the look-up of a host's name, or a function without `connection`.
+"""
 
 _SAFE = re.compile(r"\w[\w.@:+-]*")
 """A name that a shell does not read as anything else: the shell inserts it as it is."""
@@ -43,25 +45,23 @@ def names(app: Application, function: str, prefix: str) -> Sequence[str]:
     """
     try:
         return [name for name in _found(app, function, prefix) if _SAFE.fullmatch(name)]
-    except (CommandError, OSError, TimeoutError):
-        return ()
+    except (Exception, SystemExit):  # noqa: BLE001 - any text would destroy the line
+        return ()  # such as a bug of the function, or a table that no revision has created yet
 
 
 def _found(app: Application, function: str, prefix: str) -> Sequence[str]:
     found = load_object(function)
     given = {"prefix": prefix, "registry": app.registry, "project": app.project}
     wanted = {name: given[name] for name in signature(found).parameters if name in given}
-    if "connection" not in signature(found).parameters:
-        return list(found(**wanted))
     with signals.deadline(ANSWER_SECONDS, LATE_SECONDS, signals.end_quietly):
+        if "connection" not in signature(found).parameters:
+            return list(found(**wanted))
         return asyncio.run(_from_database(app, found, wanted))
 
 
 async def _from_database(
     app: Application, function: Callable[..., Any], wanted: dict[str, Any]
 ) -> Sequence[str]:
-    from sqlalchemy.exc import SQLAlchemyError
-
     from oneoff.database.engine import Database
     from oneoff.database.transaction import begin_work
 
@@ -75,7 +75,5 @@ async def _from_database(
             begin_work(database, Mode.READ_ONLY) as work,
         ):
             return list(await function(connection=work.connection, **wanted))
-    except SQLAlchemyError:
-        return ()  # such as a table that no revision has created yet
     finally:
         await database.dispose()
