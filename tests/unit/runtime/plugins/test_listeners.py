@@ -114,7 +114,8 @@ async def test_an_event_that_comes_as_the_thread_ends_is_handled_once(
     load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread that has handled the previous event handles it too: there is no second one."""
-    look, looked, added = module._Caller._next, threading.Event(), []
+    look, looked = module._Caller._next, threading.Event()
+    added: list[threading.Thread] = []
 
     def look_late(caller: Any) -> Any:
         if SEEN and not looked.is_set():
