@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import oneoff
+from oneoff import Project
+from oneoff.commands.system.info import _why
+from oneoff.config.settings import load_config
 from tests.support.on_sqlite import ON_SQLITE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from oneoff.testing import Manage
 
 DOWN = "postgres://ada:p%40ss-word@127.0.0.1:1/shop"
@@ -42,7 +47,7 @@ async def test_it_works_without_a_database(manage: Manage) -> None:
     ("url", "environment", "why"),
     [
         ("", "development", "nothing is set: the embedded SQLite file counts as development"),
-        (DOWN, "production", "DATABASE_URL without ENVIRONMENT counts as production"),
+        (DOWN, "production", "ENVIRONMENT is not set, so the database of DATABASE_URL "),
     ],
 )
 async def test_it_shows_why_this_is_the_environment(
@@ -52,7 +57,26 @@ async def test_it_shows_why_this_is_the_environment(
     outcome = await manage("system info", environ={"DATABASE_URL": url, "ENVIRONMENT": ""})
 
     data = outcome.result.data
-    assert (environment, why) == (data["environment"], data["environment_from"])
+    assert (environment, why) == (data["environment"], data["environment_from"][: len(why)])
+
+
+@pytest.mark.parametrize(
+    ("in_file", "declared", "why"),
+    [
+        ("", "app.project:url", "ENVIRONMENT is not set, so the database of app.project:url "),
+        ("ENVIRONMENT=development", "", "ENVIRONMENT=development is in .env and DATABASE_URL is "),
+    ],
+)
+def test_production_that_is_assumed_names_the_setting_that_decided_it(
+    tmp_path: Path, in_file: str, declared: str, why: str
+) -> None:
+    """The project's own code may provide the URL; ENVIRONMENT may be for another one."""
+    (tmp_path / ".env").write_text(in_file)
+    environ = {} if declared else {"DATABASE_URL": DOWN}
+
+    config = load_config(tmp_path, Project("shop", database_url=declared), environ)
+
+    assert why == _why(config)[: len(why)]
 
 
 @ON_SQLITE

@@ -58,10 +58,10 @@ class Info(BaseCommand):
 
 
 def _why(config: Config) -> str:
+    if config.environment_assumed:
+        return config.environment_assumed
     if config.environment:
         return f"{config.variable('ENVIRONMENT')} ({config.source('ENVIRONMENT')})"
-    if config.environment_assumed:
-        return "DATABASE_URL without ENVIRONMENT counts as production"
     return "nothing is set: the embedded SQLite file counts as development"
 
 
