@@ -55,10 +55,12 @@ class BaseCommand:
     """Declares the policy and the inputs of a command, and does its work in `handle`.
 
     The docstring of a command is its help, and its first line is the summary. `handle` may be a
-    coroutine or a plain function, which runs in a thread. It gets resources by parameter name, and
-    returns a `Result` or raises a `CommandError`. The steps of a run: parse, gate (`check_inputs`,
-    may it run here, is it confirmed), record the intent, lock, open the resources of `handle`,
-    `handle`, commit or roll back, close the record, show the result.
+    coroutine or a plain function. A plain function runs in a thread of its own, but with `session`
+    in that of the event loop, where a signal or the deadline stops it only at its next statement.
+    `handle` gets resources by parameter name, and returns a `Result` or raises a `CommandError`.
+    The steps of a run: parse, gate (`check_inputs`, may it run here, is it confirmed), record the
+    intent, lock, open the resources of `handle`, `handle`, commit or roll back, close the record,
+    show the result.
 
     A command never parses, prompts, prints, commits, exits, or checks --dry-run (except to return
     the plan of a `DryRun.PLAN`).
