@@ -114,8 +114,9 @@ def url_problems(config: Config) -> Iterator[Problem]:
         try:
             _parsed_url(config, name)
         except ConfigurationError as exc:
-            variable = config.variable(name)
-            yield Problem(variable, exc.message.removeprefix(f"{variable} "))
+            place = _place(config, name)
+            message = exc.message.removeprefix(f"{place} ").removeprefix(f"{place!r} ")
+            yield Problem(place, message)
     try:
         if config.redis_url:
             redis_url(config)
@@ -180,7 +181,7 @@ async def connection_problems(config: Config, run_id: str) -> list[Problem]:
     checks = [
         _try_database(config, name, run_id)
         for name in _used_urls(config)
-        if config.variable(name) not in unusable
+        if _place(config, name) not in unusable
     ]
     if REDIS not in unusable and config.redis_url:
         checks.append(_try_redis(config, run_id))
@@ -198,7 +199,7 @@ async def _try_database(config: Config, name: str, run_id: str) -> Problem | Non
         async with database.connect("check") as connection:
             await connection.exec_driver_sql("SELECT 1")
     except CommandError as exc:
-        return _unconnected(config.variable(name), exc)
+        return _unconnected(_place(config, name), exc)
     finally:
         await database.dispose()
     return None
@@ -251,6 +252,12 @@ def _shown_redis(config: Config, variable: str, text: str, source: str) -> Setti
     except ConfigurationError:
         return SettingValue(variable, MASK, source, text)
     return SettingValue(variable, url.safe(), source, text if url.user or url.password else "")
+
+
+def _place(config: Config, name: str) -> str:
+    """Return where a URL comes from: a variable, or the import string of the project's own code."""
+    declared = name == URLS[0] and config.declares_database
+    return config.project.database_url if declared else config.variable(name)
 
 
 def _used_urls(config: Config) -> list[str]:

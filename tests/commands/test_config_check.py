@@ -9,7 +9,7 @@ import pytest
 
 from oneoff import ConfigurationError, Project
 from oneoff.config.settings import load_config
-from oneoff.services.settings import check_settings, likely_typos
+from oneoff.services.settings import check_settings, likely_typos, settings_problems
 from tests.support.on_sqlite import ON_SQLITE
 
 SETTINGS = "app.settings:Settings"
@@ -187,3 +187,19 @@ async def test_a_value_for_the_application_is_a_warning(manage: Manage) -> None:
     assert ["SECRET_KEY has fewer than 32 characters, so it is not used here"] == outcome.json[
         "warnings"
     ]
+
+
+def url_of_the_application() -> str:
+    """Fail, as code does whose variable is not set."""
+    raise KeyError("POSTGRES_SERVER")
+
+
+async def test_a_url_that_the_application_has_is_named_by_its_place(tmp_path: Path) -> None:
+    """DATABASE_URL is not what has to be corrected."""
+    place = f"{__name__}:url_of_the_application"
+    config = load_config(tmp_path, Project("shop", database_url=place), {})
+
+    (problem,) = settings_problems(config)
+
+    assert place == problem.setting
+    assert problem.problem.startswith("failed: ")
