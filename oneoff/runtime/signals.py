@@ -119,17 +119,19 @@ class deadline:  # noqa: N801 - reads as a noun: `with signals.deadline(5)`
 
     Args:
         seconds: Time from now to the deadline; None for no deadline.
-        grace: Seconds after the deadline in which the block may still end.
+        grace: Seconds after the deadline in which the block may still end; GRACE_SECONDS by
+            default.
         end: Ends the process.
     """
 
     def __init__(
         self,
         seconds: float | None,
-        grace: float = GRACE_SECONDS,
+        grace: float | None = None,
         end: Callable[[], object] | None = None,
     ) -> None:
-        self._seconds, self._grace, self._end = seconds, grace, end or _end_late
+        self._seconds, self._end = seconds, end or _end_late
+        self._grace = GRACE_SECONDS if grace is None else grace
         self._until = 0.0
 
     def __enter__(self) -> None:

@@ -170,7 +170,8 @@ def test_a_server_that_is_not_installed_is_named_with_its_package(
     with pytest.raises(programs.ProgramMissingError, match=r"apt-get install postgresql .*brew"):
         programs.find_program("initdb")
 
-    assert ["postgresql", "redis-server", "pgbouncer", "openssl"] == programs.missing_packages()
+    packages = ["postgresql", "redis-server", "pgbouncer", "openssl", "kubernetes-client"]
+    assert packages == programs.missing_packages()
 
 
 def test_the_newest_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
