@@ -10,9 +10,8 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError
-from oneoff.core.project import load_object
+from oneoff.core.project import load_value
 from oneoff.utils.hosts import is_local_host
-from oneoff.utils.places import error_text, place_of
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -34,16 +33,7 @@ def declared_url(name: str, *, required: bool = False) -> str:
     Raises:
         ConfigurationError: The code failed, or has no URL although one is required.
     """
-    value = load_object(name)
-    if callable(value):
-        try:
-            value = value()
-        except Exception as exc:
-            raise ConfigurationError(
-                f"{name!r} failed: {place_of(exc)}: {error_text(exc)}",
-                try_="correct that line; --traceback shows how it was reached",
-                code="project-broken",
-            ) from exc
+    value = load_value(name)
     if iscoroutine(value):
         value.close()
         raise ConfigurationError(

@@ -141,6 +141,21 @@ def load_object(name: str) -> Any:
     return target
 
 
+def load_value(name: str) -> Any:
+    """Import an object as `load_object` does, and call it if it is a function.
+
+    Raises:
+        ConfigurationError: It can't be imported, or the function fails.
+    """
+    value = load_object(name)
+    if not callable(value):
+        return value
+    try:
+        return value()
+    except Exception as exc:
+        raise _broken(name, exc, "failed") from exc
+
+
 def _what_is_missing(exc: BaseException, module_name: str) -> str:
     """Return the problem if the import string is wrong; empty if the module's own code failed."""
     if isinstance(exc, ModuleNotFoundError) and exc.name:
@@ -164,12 +179,14 @@ def _not_found(name: str, problem: str) -> ConfigurationError:
     )
 
 
-def _broken(name: str, exc: BaseException) -> ConfigurationError:
+def _broken(
+    name: str, exc: BaseException, problem: str = "can't be imported"
+) -> ConfigurationError:
     from oneoff.core.errors import ConfigurationError
     from oneoff.utils.places import error_text, place_of
 
     return ConfigurationError(
-        f"{name!r} can't be imported: {place_of(exc)}: {error_text(exc)}",
+        f"{name!r} {problem}: {place_of(exc)}: {error_text(exc)}",
         try_="correct that line; --traceback shows how it was reached",
         code="project-broken",
     )

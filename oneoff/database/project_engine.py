@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError
-from oneoff.core.project import load_object
-from oneoff.utils.places import error_text, place_of
+from oneoff.core.project import load_object, load_value
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -89,16 +88,7 @@ def check_session(session: Any, connection: AsyncConnection, name: str) -> None:
 
 
 def _declared_options(name: str) -> dict[str, Any]:
-    declared: Any = load_object(name)
-    if callable(declared):
-        try:
-            declared = declared()
-        except Exception as exc:
-            raise ConfigurationError(
-                f"{name!r} failed: {place_of(exc)}: {error_text(exc)}",
-                try_="correct that line; --traceback shows how it was reached",
-                code="project-broken",
-            ) from exc
+    declared = load_value(name)
     if not isinstance(declared, Mapping):
         raise _wrong(name, declared, "a mapping, or a function that returns one")
     return dict(declared)

@@ -7,16 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.acceptance.conftest import ROOT
 from tests.support.database import query
-from tests.support.servers.process import HOST, free_port
+from tests.support.process_group import process_group, serves
+from tests.support.servers.process import free_port
 
 LIMIT = 20.0
 """Seconds in which all processes have to end after Ctrl-C."""
@@ -44,35 +42,6 @@ def release(settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def deployed(settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run web and worker in a process group of their own, like a terminal."""
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [*HONCHO, "web", "worker"],
-            cwd=ROOT,
-            env=settings,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=2 * LIMIT)
-
-
-def answers(port: str) -> bool:
-    """Return whether the web process can serve requests."""
-    try:
-        return httpx.get(f"http://{HOST}:{port}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def test_release_migrates_then_web_and_worker_run_until_ctrl_c(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -80,9 +49,10 @@ def test_release_migrates_then_web_and_worker_run_until_ctrl_c(
     log = tmp_path / "log"
     released = release(settings)
     assert 0 == released.returncode, released.stdout
-    with deployed(settings, log) as process:
+    web_and_worker = [*HONCHO, "web", "worker"]
+    with process_group(web_and_worker, settings, log, cwd=ROOT, limit=2 * LIMIT) as process:
         deadline = time.monotonic() + 60
-        while not (answers(settings["PORT"]) and "Starting worker" in log.read_text()):
+        while not (serves(settings["PORT"]) and "Starting worker" in log.read_text()):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
@@ -103,4 +73,4 @@ def test_a_migration_that_fails_stops_the_deployment(settings: dict[str, str]) -
 
     assert 1 == released.returncode
     assert '"exit_code": 1' in released.stdout
-    assert not answers(settings["PORT"])
+    assert not serves(settings["PORT"])

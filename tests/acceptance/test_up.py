@@ -10,14 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.acceptance.conftest import ROOT, Run
+from tests.support.process_group import process_group, serves
 from tests.support.servers.process import HOST, free_port
 from tests.support.servers.programs import find_program
 
@@ -56,34 +56,11 @@ def ports(environ: dict[str, str], tmp_path: Path, sqlite_url: str) -> tuple[int
     return web, redis
 
 
-@contextmanager
-def running_up(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `make up` in a separate session, and stop it when the block ends."""
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            # -o: the virtual environment of the tests is used as it is.
-            ["make", "-o", "setup", "up", f"BIN={Path(sys.executable).parent}"],
-            cwd=ROOT,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=LIMIT)
-
-
-def is_ready(web: int) -> bool:
-    """Return whether the web process can serve requests."""
-    try:
-        return httpx.get(f"http://{HOST}:{web}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
+def running_up(environ: dict[str, str], log: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Run `make up`, and stop it when the block ends."""
+    # -o: the virtual environment of the tests is used as it is.
+    argv = ["make", "-o", "setup", "up", f"BIN={Path(sys.executable).parent}"]
+    return process_group(argv, environ, log, cwd=ROOT, limit=LIMIT)
 
 
 def is_healthy(run: Run, redis: int) -> bool:
@@ -100,7 +77,7 @@ def test_web_and_worker_run_until_ctrl_c(
     """The database is migrated, a Redis is started, and another process sees the worker."""
     (web, redis), log = ports, tmp_path / "up.log"
     with running_up(environ, log) as process:
-        poll(lambda: is_ready(web), process, log)
+        poll(lambda: serves(web), process, log)
         poll(lambda: is_healthy(run, redis), process, log)
         started = time.monotonic()
 

@@ -42,14 +42,13 @@ class List(BaseCommand):
         config: Config,
         run: Run,
     ) -> Result:
-        from oneoff.services.tasks import catalogue, history
-        from oneoff.services.tasks.approved import approved_at
+        from oneoff.services.tasks import catalogue
+        from oneoff.services.tasks.approved import states_now
 
         found = catalogue.read_catalogue(registry, project)
         chosen = [one for one in found.entries if self.category in ("", one.task.category)]
         pairs = [(one, catalogue.undoing(found, registry, one)) for one in chosen]
-        approved = await approved_at(session, chosen, config, run)
-        states = await history.summaries(session, pairs, approved)
+        states = await states_now(session, pairs, config, run)
         rows = [
             {
                 "id": one.task.id,

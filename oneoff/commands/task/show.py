@@ -38,13 +38,12 @@ class Show(BaseCommand):
         run: Run,
     ) -> Result:
         from oneoff.services.tasks import catalogue, history, page
-        from oneoff.services.tasks.approved import approved_at
+        from oneoff.services.tasks.approved import states_now
 
         found = catalogue.read_catalogue(registry, project)
         entry = found.find(self.id)
         undo = catalogue.undoing(found, registry, entry)
-        approved = await approved_at(session, [entry], config, run)
-        states = await history.summaries(session, [(entry, undo)], approved)
+        states = await states_now(session, [(entry, undo)], config, run)
         log = await history.execution_log(session, entry)
         state = states[entry.task.id].state.value
         return Result.report(page.facts(entry, undo, state, log))

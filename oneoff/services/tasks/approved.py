@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from oneoff.database.tables import approvals
 from oneoff.runtime.approvals.code import running_code
 from oneoff.runtime.approvals.state import Approval, State, clock, problem_in_record, read
+from oneoff.services.tasks.history import Summary, summaries
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.run import Run
     from oneoff.services.tasks.catalogue import Entry
+
+
+async def states_now(
+    session: AsyncSession, pairs: Sequence[tuple[Entry, Entry | None]], config: Config, run: Run
+) -> dict[str, Summary]:
+    """Return the state of each task, with that of its approvals, by the ids of the tasks.
+
+    Args:
+        session: The session to query with.
+        pairs: The tasks, each with the one that undoes it.
+        config: Of the process, which knows the version of the code.
+        run: The run that asks, and its environment.
+    """
+    approved = await approved_at(session, [entry for entry, _ in pairs], config, run)
+    return await summaries(session, pairs, approved)
 
 
 async def approved_at(
