@@ -9,7 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.command import BaseCommand
-from oneoff.core.errors import DryRunViolation, ReadOnlyViolation, UsageError
+from oneoff.core.errors import (
+    DeadlineReached,
+    DryRunViolation,
+    ReadOnlyViolation,
+    UsageError,
+)
 from oneoff.core.options import GlobalOptions
 from oneoff.core.outcome import Call
 from oneoff.core.parsing import parse, scrub_argv
@@ -89,7 +94,9 @@ async def execute(app: Application, call: Call) -> Outcome:
     if outer and mode_of(outer.call.command, outer.call.options) is Mode.READ_ONLY:
         _check_reads(call, outer.call)
     outcome = await Execution.from_code(app, call, run=_new_run(app, call)).run()
-    if isinstance(outcome.cause, asyncio.CancelledError):
+    # A run that ends after its own deadline was cancelled by that, not by the caller's task.
+    is_late = isinstance(outcome.error, DeadlineReached)
+    if isinstance(outcome.cause, asyncio.CancelledError) and not is_late:
         raise outcome.cause
     return outcome
 
